@@ -1,0 +1,7 @@
+//! `tapekeeper-operator`: see the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tapekeeper_operator::cli::main()
+}
