@@ -11,7 +11,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, Consumer};
-use tapekeeper_market::envelope::MESSAGE_TYPE;
+use tapekeeper_market::envelope::{MESSAGE_TYPE, REPUBLISHED};
 use tapekeeper_market::{Envelope, EnvelopeError};
 use tapekeeper_runtime::backoff::Backoff;
 use tokio::sync::mpsc;
@@ -24,8 +24,6 @@ use crate::recent::HighWater;
 use crate::session::SessionError;
 use crate::status::{State, brief};
 
-/// The header by which a publisher says that it published this envelope before and never had it confirmed: a boolean, true.
-pub const REPUBLISHED: &str = "republished";
 /// Deliveries that are handled together, when so many are there.
 const CHUNK: usize = 256;
 /// The shortest and the longest wait between two tries of a look-up.

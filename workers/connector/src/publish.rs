@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ExchangeKind, PublisherConfirm};
-use tapekeeper_market::envelope::{CONTENT_TYPE, MESSAGE_TYPE};
+use tapekeeper_market::envelope::{CONTENT_TYPE, MESSAGE_TYPE, REPUBLISHED};
 use tapekeeper_market::{Envelope, Instrument, RoutingKey, Timestamp};
 use tapekeeper_runtime::backoff::Backoff;
 use tapekeeper_runtime::broker::{self, BrokerError};
@@ -24,8 +24,6 @@ use crate::status::{Board, Reason, now};
 
 /// Envelopes handed to the broker and not confirmed, at most.
 pub const WINDOW: usize = 1_000;
-/// The header of an envelope that was handed to the broker before, in a session that ended without its confirm: the queue may hold it already.
-pub const REPUBLISHED: &str = "republished";
 
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);

@@ -24,6 +24,9 @@ use crate::time::Timestamp;
 pub const MESSAGE_TYPE: &str = "market.ticks.v1";
 /// The AMQP `content_type` of an envelope.
 pub const CONTENT_TYPE: &str = "application/json";
+/// The AMQP header (a boolean) of an envelope that was handed to the broker before, in a session that ended without its confirm: the queue may hold it
+/// already, so whoever must not take it twice looks it up.
+pub const REPUBLISHED: &str = "republished";
 /// Events in one envelope, at most.
 pub const MAX_EVENTS: usize = 256;
 

@@ -9,12 +9,12 @@ use anyhow::{Context, Result, bail};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Confirmation, Connection};
-use tapekeeper_batcher::{BatcherError, consume, run_on};
+use tapekeeper_batcher::{BatcherError, run_on};
 use tapekeeper_contract::HumanDuration;
 use tapekeeper_contract::settings::{BatchLimits, BatcherSettings, Broker, Database, ObjectName};
 use tapekeeper_contract::status::BatcherStatus;
 use tapekeeper_contract::tables::{DEDUPLICATION_WINDOW, Table};
-use tapekeeper_market::envelope::{CONTENT_TYPE, MESSAGE_TYPE};
+use tapekeeper_market::envelope::{CONTENT_TYPE, MESSAGE_TYPE, REPUBLISHED};
 use tapekeeper_market::{Decimal, Envelope, EnvelopeId, Event, Quote, Side, Timestamp, TopOfBook, Trade};
 use tapekeeper_runtime::credentials::Credentials;
 use tapekeeper_runtime::{broker, shutdown::Shutdown};
@@ -341,7 +341,7 @@ pub(crate) fn properties(id: &EnvelopeId, again: bool) -> BasicProperties {
         return properties;
     }
     let mut headers = FieldTable::default();
-    headers.insert(consume::REPUBLISHED.into(), AMQPValue::Boolean(true));
+    headers.insert(REPUBLISHED.into(), AMQPValue::Boolean(true));
     properties.with_headers(headers)
 }
 
