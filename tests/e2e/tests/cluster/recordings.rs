@@ -10,8 +10,8 @@ use tapekeeper_e2e::{Cluster, Namespace, NamespaceOptions, Tape, eventually};
 
 use crate::manifests;
 
-/// One recording, and what it holds of channels that Tapekeeper takes.
-const FILE: &str = "binance/spot_btcusdt_20240808_stream.jsonl";
+/// Recordings of Binance spot's trades and best bid and ask. The second goes on where the first ends, and crosses midnight: two partitions.
+const FILES: [&str; 2] = ["binance/spot_btcusdt_20240808_stream.jsonl", "binance/spot_btcusdt_20240808_trades.jsonl"];
 
 /// What an independent reading of the file says, with no code of the product: the text of each trade, and how many quotes there are.
 fn truth(file: &PathBuf) -> Result<(BTreeMap<u64, [String; 4]>, u64)> {
@@ -34,15 +34,21 @@ fn truth(file: &PathBuf) -> Result<(BTreeMap<u64, [String; 4]>, u64)> {
 #[tokio::test]
 async fn frames_recorded_at_the_real_venue_are_in_the_table_trade_by_trade() -> Result<()> {
     let cluster = Cluster::from_environment()?;
-    let Some(file) = cluster.description.frames.as_ref().map(|frames| frames.join(FILE)).filter(|file| file.exists()) else {
-        println!("SKIPPED: no recorded frames on this machine (TAPEKEEPER_FRAMES names their folder)");
-        return Ok(());
-    };
+    for file in FILES {
+        match cluster.description.frames.as_ref().map(|frames| frames.join(file)).filter(|file| file.exists()) {
+            Some(path) => is_in_the_table_trade_by_trade(&cluster, file, path).await?,
+            None => println!("SKIPPED: {file} is not on this machine (TAPEKEEPER_FRAMES names the folder of recorded frames)"),
+        }
+    }
+    Ok(())
+}
+
+async fn is_in_the_table_trade_by_trade(cluster: &Cluster, title: &str, file: PathBuf) -> Result<()> {
     let (trades, quotes) = truth(&file)?;
     let database = cluster.database()?;
     let name = "e2e_recorded";
     database.query(&format!("DROP DATABASE IF EXISTS {name}")).await?;
-    let namespace = Namespace::create(&cluster, "e2e-recorded", NamespaceOptions::default()).await?;
+    let namespace = Namespace::create(cluster, "e2e-recorded", NamespaceOptions::default()).await?;
     cluster.play(&Tape::Recorded { files: &[file], rate: "3000" }).await?;
     namespace.apply(&(manifests::pipeline(name, "Delete") + &manifests::sink(name, "Delete") + &manifests::feed("BTC/USDT")))?;
 
@@ -78,7 +84,7 @@ async fn frames_recorded_at_the_real_venue_are_in_the_table_trade_by_trade() -> 
         recorded.len(),
         stored.len()
     );
-    println!("{} trades and {quotes} quotes of {FILE}: all in the table, once, digit for digit", stored.len());
+    println!("{} trades and {quotes} quotes of {title}: all in the table, once, digit for digit", stored.len());
     namespace.remove().await
 }
 
